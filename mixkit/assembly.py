@@ -26,7 +26,7 @@ from mixkit.outside import foreign, is_ours
 from mixkit.plugins import call_each, each, load_plugins
 from mixkit.profile import Profile, load_profile, remedy
 from mixkit.setting_values import refuse_absent
-from mixkit.settings import Origin, fill
+from mixkit.settings import Found, Origin, fill
 from mixkit.variables import refuse_unknown
 
 __all__ = ["Assembly"]
@@ -67,6 +67,7 @@ class Assembly:
         if not isinstance(profile, Profile):
             profile = load_profile(profile, config=config, environ=environ, overrides=overrides)
         self.profile = profile
+        self._refuse_strange_plugins()
         self.manager: pluggy.PluginManager = load_plugins(profile.plugins, [("core", core_ffis)])
         self.origins: dict[str, Origin] = {}
         self._settings = self._fill_settings(environ)
@@ -119,6 +120,16 @@ class Assembly:
     def failed(self, what: str, path: str) -> Callable[[str], MixError]:
         """Makes the error that names the plugin that offers what has that import string, for `foreign`."""
         return _failed(what, self._offered_by[path])
+
+    def _refuse_strange_plugins(self) -> None:
+        """Refuse a plugin that nobody knows and only a found file names: else we would say how it is installed."""
+        origin = self.profile.origins.get("plugins")
+        for name in self.profile.plugins if isinstance(origin, Found) else ():
+            known = {*installed(), *offers.PLUGINS}
+            if name not in known:
+                raise ProfileError(
+                    f"no plugin {name!r} is installed{meant(name, known)}", f"{origin}: plugins"
+                )
 
     # -- settings -----------------------------------------------------------------------------
 

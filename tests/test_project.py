@@ -171,6 +171,8 @@ def test_a_folder_that_is_given_brings_its_own_file(run: Run, tmp_path: Path) ->
         # What it must never hold.
         ('token = "x"', "token: .*a secret does not belong here"),
         ('server = "https://ada:x@agents.example"', "server: a secret does not belong here"),
+        ('MIXKIT_SERVER_TOKEN = "x"', "MIXKIT_SERVER_TOKEN: .*a secret does not belong here"),
+        ('[set]\n"limits.wall_time" = 1\nlimits.wall_time = 2', "set: limits.wall_time: it is there twice, as 1 and"),
         ('[set]\n"settings.server.token" = "x"', "set: settings.server.token: a secret does not belong here"),
         ('[set.settings.mqtt]\npassword = "x"', "set: settings.mqtt.password: a secret does not belong here"),
     ],
@@ -299,6 +301,9 @@ def test_a_found_file_opens_nothing(plugin: str, key: str, value: str, within: s
     session.work_in(tmp_path)
     with pytest.raises(MixError, match=r"may not set this|a secret does not belong"):
         session.assembly()
+    # Nor by way of another process, which would take it for the user's own word.
+    with pytest.raises(MixError, match=r"may not set this|a secret does not belong"):
+        session.again()
     # Named, it is the user's own word.
     named = Session()
     os.environ[VARIABLE] = str(path)
@@ -381,6 +386,50 @@ def test_a_process_of_ours_imports_nothing_of_the_folder(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert f"settings.server.ws_dir\t{tmp_path / 'data'}\t" in done.stdout
     assert "limits.wall_time\t3.0\t" in done.stdout
+
+
+def test_another_process_has_what_this_one_has(tmp_path: Path) -> None:
+    names = ["wasmtime", "http", "crypto", "db", "lang"]
+    write(
+        tmp_path,
+        f'ws_dir = "data"\n[set]\nplugins = {json.dumps(names)}\n"settings.http.timeout" = 5\n"settings.ws.timeout" = 5',
+    )
+    session = Session("wasi")
+    session.work_in(tmp_path)
+    words, environ = session.again()
+    # What is of plugins that the profile lacks, as the directory of the server, is passed over there too.
+    done = subprocess.run(
+        [*words, "profile", "show", "--json"], env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout
+    shown = {row["key"]: row["value"] for row in json.loads(done.stdout)}
+    assert shown["plugins"] == names and shown["settings.http.timeout"] == 5.0
+
+
+def test_nobody_is_told_to_install_what_a_stranger_names(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, '[set]\nplugins = ["wasmtme"]')
+    done = run("profile", "show")
+    assert done.returncode == 1 and "pip" not in done.stderr
+    assert f"{path}: set: plugins: no plugin 'wasmtme' is installed; did you mean 'wasmtime'?" in done.stderr
+
+
+def test_an_error_names_the_file_for_what_it_has_said_alone(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, 'workspace = "e"\nws_dir = "data"')
+    assert run("ws", "create", "dev").returncode == 0
+    assert f"(workspace, ws_dir from {path})" in run("perms", "list").stderr
+    # It goes by no workspace, and the letter is one of many.
+    for words in (("run", "e.mix"), ("list", "e/"), ("run", "e/e/e"), ("perms", "e")):
+        assert "(workspace" not in run(*words).stderr, words
+
+
+def test_a_client_is_not_given_a_profile_that_only_a_found_file_names(run: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, 'profile = "own.toml"\nworkspace = "dev"\nws_dir = "data"')
+    (tmp_path / "own.toml").write_text('extends = "agent_server"\n', encoding="utf-8")
+    assert run("ws", "create", "dev").returncode == 0
+    done = run("mcp", "install", "--config", "c.json")
+    assert done.returncode == 2 and f"only {path} names" in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "c.json").exists()
+    assert run("-p", "own.toml", "mcp", "install", "--config", "c.json").returncode == 0
 
 
 # -- every command ----------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ class ProjectOption(click.Option):
     def get_default(self, ctx: click.Context, call: bool = True) -> Any:
         session = ctx.find_object(Session)
         if call and session is not None and not ctx.resilient_parsing:
-            value = getattr(session.project, self.of_project)
+            value = session.of_project(self.of_project)
             if value is not None:
                 return value
         return super().get_default(ctx, call)
@@ -113,7 +113,7 @@ def server_to_ask(session: Session, server: str | None, ws_dir: Path | None, tok
             f"the token of the environment does not go to {project.server}, which only {project.path} names: whoever "
             f"wrote that would have it. If you trust it, give --server {project.server}"
         )
-    return project.server
+    return session.of_project("server")
 
 
 def is_given(name: str) -> bool:

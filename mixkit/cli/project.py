@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,12 +81,22 @@ class Project:
             over.append(Overlay(Found(origin) if self.found else origin, self.sets, optional=optional))
         return over
 
-    def said_of(self, message: str) -> str:
-        """What to say behind an error: which of the values that it speaks of are from the file; nothing if none is."""
-        values = {key: getattr(self, key) for key in _TEXTS}
-        keys = [key for key, value in values.items() if value and value in message]
+    def said_of(self, message: str, used: Collection[str]) -> str:
+        """What to say behind an error: which of the values that it speaks of are from the file; nothing if none is.
+
+        Args:
+            used: keys by which the command goes; what is typed may be the same as the value of another one.
+        """
+        values = {key: getattr(self, key) for key in _TEXTS if key in used}
+        keys = [key for key, value in values.items() if value and _speaks_of(message, value)]
         # Errors of the file itself name it.
         return f" ({', '.join(keys)} from {self.path})" if keys and self.path not in message else ""
+
+
+def _speaks_of(message: str, value: str) -> bool:
+    import re
+
+    return re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", message) is not None
 
 
 def find_project(folder: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Project:
@@ -172,16 +182,20 @@ def _project(raw: dict[str, Any], path: str, found: bool) -> Project:
         ws_dir = _inside(path, "ws_dir", ws_dir, found)
     if server is not None:
         _check_server(server, f"{path}: server")
-    sets = _flat(raw.get("set", {}))
-    for key in sets:
-        if is_secret(key.rpartition(".")[2]):
-            raise ProfileError(f"a secret does not belong here: {_NO_SECRETS}", f"{path}: set: {key}")
+    sets: dict[str, Any] = {}
+    for key, value in _flat(raw.get("set", {})):
+        place = f"{path}: set: {key}"
+        if is_secret(key.lower().rpartition(".")[2]):
+            raise ProfileError(f"a secret does not belong here: {_NO_SECRETS}", place)
+        if key in sets:
+            raise ProfileError(f"it is there twice, as {sets[key]!r:.200} and as {value!r:.200}", place)
+        sets[key] = value
     return Project(path, found, profile, raw.get("workspace"), ws_dir, server, sets)
 
 
 def _other(key: str) -> str:
     """What to say instead of a key that there is not."""
-    if is_secret(key):
+    if is_secret(key.lower()):
         return f"a secret does not belong here: {_NO_SECRETS}, as MIXKIT_SERVER_TOKEN"
     if key in _DEPTHS:
         return f'values of a profile are below [set], as "{key}.…" = …'
@@ -217,14 +231,12 @@ def _check_server(server: str, place: str) -> None:
         raise ProfileError(f"a secret does not belong here: {_NO_SECRETS}, as MIXKIT_SERVER_TOKEN", place)
 
 
-def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Values by dotted key, of keys that are written as "limits.wall_time" and of tables alike."""
-    found: dict[str, Any] = {}
     for name, value in table.items():
         key = f"{above}{name}"
         depth = _DEPTHS.get(key.partition(".")[0], 1)
         if isinstance(value, dict) and key.count(".") + 1 < depth:
-            found |= _flat(value, f"{key}.")
+            yield from _flat(value, f"{key}.")
         else:
-            found[key] = value
-    return found
+            yield key, value

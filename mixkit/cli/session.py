@@ -42,6 +42,7 @@ class Session:
     def __init__(self, profile: str | None = None) -> None:
         self._profile = profile
         self._project: Project | None = None
+        self._used: set[str] = set()
         self.overrides: Mapping[str, Any] = {}
         self.as_json = False
         self.log_level = "warning"
@@ -73,9 +74,20 @@ class Session:
         for line in self._project.passed_over:
             click.echo(f"mixkit: note: {printable(line)}", err=True)
 
+    def of_project(self, key: str) -> str | None:
+        """The value of a key of `mixkit.toml`, by which the command goes then; None if it has none."""
+        value: str | None = getattr(self.project, key)
+        if value is not None:
+            self._used.add(key)
+        return value
+
     def said_of(self, message: str) -> str:
         """See `Project.said_of`; nothing if no command has asked for the file."""
-        return self._project.said_of(message) if self._project is not None else ""
+        if self._project is None:
+            return ""
+        # The directory is in the settings, whatever is asked.
+        used = {*self._used, "ws_dir"} | ({"profile"} if self._profile is None else set())
+        return self._project.said_of(message, used)
 
     def kernel(self) -> Kernel:
         """A kernel with the profile of this invocation, loaded. Use it as a context manager."""
@@ -114,9 +126,21 @@ class Session:
                 raise ProfileError(str(exc).removeprefix("profile: "), where) from None
             raise
 
+    @property
+    def has_found_profile(self) -> bool:
+        """Whether the profile is a file that only a `mixkit.toml` names which was found."""
+        from mixkit.profile import is_path
+
+        named = self.project.profile
+        return self._profile is None and self.project.found and named is not None and is_path(named)
+
     def again(self) -> tuple[list[str], dict[str, str]]:
         """How a process is started, wherever, that has the same profile and settings: the words before its command, and
-        the environment."""
+        the environment.
+
+        Raises:
+            ProfileError: a file that was found sets what it may not, or the profile does not load.
+        """
         import json
         import sys
 
@@ -124,6 +148,11 @@ class Session:
         from mixkit.profile import is_path
         from mixkit.settings import variable
 
+        if self.project.found and (self.project.sets or self.has_found_profile):
+            # SAFETY: these words are the user's own, which may do more than a file that was merely found.
+            plugins = self.assembly().profile.plugins
+        else:
+            plugins = self.loaded_profile().plugins
         # NOTE: -P, or Python would import what lies in the current folder, which may be a stranger's.
         profile = str(Path(self.profile).absolute()) if is_path(self.profile) else self.profile
         words = [sys.executable, "-P", "-m", "mixkit", "-p", profile]
@@ -131,10 +160,15 @@ class Session:
         for over in self.project.overlays(optional=True):
             for key, value in over.values.items():
                 section, _, name = key.removeprefix("settings.").rpartition(".")
+                # What it sets of plugins that the profile lacks is passed over there too.
+                is_there = not key.startswith("settings.") or section in (*plugins, "kernel")
                 # What the environment says goes before it.
-                if variable(section, name) not in os.environ:
+                if is_there and variable(section, name) not in os.environ:
                     given[key] = value
         for key, value in {**given, **self.overrides}.items():
+            if isinstance(value, list) and "." not in key:
+                # Names, as plugins and engines: those have no commas.
+                value = ",".join(value)
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         return words, {**os.environ, VARIABLE: ""}
 

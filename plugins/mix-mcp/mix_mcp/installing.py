@@ -82,6 +82,11 @@ def install(
         raise click.UsageError(
             "--port is that of the local server, and --in-process is without; give one of them"
         )
+    if session.has_found_profile:
+        raise click.UsageError(
+            f"the client would go by whatever stands in {session.profile} by then, which only {session.project.path} "
+            f"names: whoever writes it would have what you have. If you trust it, give mixkit -p {session.profile}"
+        )
     # The client starts it in a folder of its own choice: what counts here is said.
     words, _ = session.again()
     command, *arguments = [*words, "mcp", "--ws", workspace]
