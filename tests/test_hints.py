@@ -206,4 +206,22 @@ def test_what_cannot_be_run_says_what_can(
     said = say("-p", "test", "run", "agent.c", "go")
     assert "agent.c: plugin 'wasm' compiles such sources, which is not on in the profile 'test'" in said
     assert "--param NAME=VALUE" in say("-p", "test", "run", "x.wasm", "go", "name=Ada")
+    assert "agent that is installed is WS/APP/AGENT, as `mixkit list` has it" in say("run", "dev", "{}")
     assert """'["a text", 1]'""" in say("-p", "test", "ffi", "call", "$crypto_md5", "abc")
+
+
+def test_an_app_says_what_its_agents_are_called(
+    say: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path / "greet")
+    assert "there is greet/greet; an ENTRY stands before PARAMS" in say("run", ".", '{"name": "ada"}')
+    assert "ENTRY stands" not in say("run", ".", "gret")
+    manifest = tmp_path / "greet" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"agents": {"greet"', '"agents": {"hello"'))
+    assert """found 'hello' at $.apps.greet.agents.hello; say "entry": "greet" beside its code""" in say(
+        "run", ".", "hello"
+    )
+    # As it says.
+    manifest.write_text(manifest.read_text().replace('{"code"', '{"entry": "greet", "code"'))
+    assert main(["run", ".", "hello", '{"name": "ada"}']) == 0

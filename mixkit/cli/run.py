@@ -107,6 +107,8 @@ def run(
     from mixkit.cli.asking import Asker
     from mixkit.cli.installed import find_installed, split_agent
     from mixkit.cli.runnable import described, find, find_all, pick
+    from mixkit.errors import NotFound
+    from mixkit.near import meant_file
     from mixkit.storage import Place
 
     out = Output(session.as_json)
@@ -128,6 +130,11 @@ def run(
     if not all(answer is None or isinstance(answer, dict) for answer in given):
         raise click.BadParameter("expected a JSON object, or null", param_hint="--answer")
     caller = Asker(out, given)
+    if names is None and len(code.parts) == 1 and not code.suffix and not code.exists():
+        raise NotFound(
+            f"no such file {str(code)!r}{meant_file(code)}; an agent that is installed is WS/APP/AGENT, as "
+            "`mixkit list` has it"
+        )
     with logs.show_guests(session.guest_level, session.log_format), session.kernel() as kernel:
         installed = find_installed(kernel, ws_dir, *names[:2]) if names is not None else None
         if entry is None:
@@ -137,10 +144,15 @@ def run(
             _list(rows, out)
             return
         with out.working(f"compiling {code.name}"):
-            if installed is not None:
-                runnable, found = pick(installed, str(code), entry), installed
-            else:
-                runnable, found = find(kernel, code, entry)
+            try:
+                if installed is not None:
+                    runnable, found = pick(installed, str(code), entry), installed
+                else:
+                    runnable, found = find(kernel, code, entry)
+            except NotFound as exc:
+                if params is not None or entry.lstrip()[:1] not in ("{", "[", '"'):
+                    raise
+                raise NotFound(f"{exc}; an ENTRY stands before PARAMS") from None
             program = kernel.load(runnable.code, runnable.name)
         place = runnable.place
         if home is not None:

@@ -89,9 +89,15 @@ def check_agent(name: str, agent: AgentSpec, said: Manifest, path: str) -> None:
         return
     entry = said.entries.get(called)
     if entry is None:
+        # An agent may be called otherwise than in its code.
+        remedy = (
+            ""
+            if agent.entry
+            else f'; say "entry": "{next(iter(said.entries))}" beside its code, or rename that'
+        )
         raise PackageError(
             f"expected an entry of {agent.code} ({', '.join(said.entries)}), found {called!r}"
-            f"{meant(called, said.entries)} at {path}{'.entry' if agent.entry else ''}",
+            f"{meant(called, said.entries)} at {path}{'.entry' if agent.entry else ''}{remedy}",
             ENTRY,
         )
     params, result = param_types(agent)

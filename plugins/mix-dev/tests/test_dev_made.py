@@ -211,7 +211,7 @@ def test_an_app_is_served_while_one_works_on_it(tmp_path: Path, lang: str) -> No
         dev.close()
 
 
-def test_headers_are_watched(tmp_path: Path) -> None:
+def test_headers_and_what_counts_for_commands_are_watched(tmp_path: Path) -> None:
     assert main(["new", "app", "greet", "--lang", "c", "-d", str(tmp_path)]) == 0
     folder = tmp_path / "greet"
     (folder / "greet.c").write_text(
@@ -223,7 +223,10 @@ def test_headers_are_watched(tmp_path: Path) -> None:
         seen = dev.until("greet installed, in")
         (folder / "text.h").write_text('#define TEXT "Hello"\n')
         dev.until("changed: text.h", seen)
-        dev.until("greet installed, in", seen)
+        seen = dev.until("greet installed, in", seen)
+        # That is read by each command when it starts.
+        (folder / "mixkit.toml").write_text('workspace = "other"\n')
+        dev.until("what mixkit.toml says counts when this is started again", seen)
     finally:
         dev.close()
 

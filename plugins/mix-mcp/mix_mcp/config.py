@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mixkit.errors import MixError
+from mixkit.near import meant
 from mixkit.whole_file import whole_file
 
-__all__ = ["default_path", "is_ours", "read", "with_server", "without_server", "write"]
+__all__ = ["default_path", "is_ours", "read", "server_of", "with_server", "without_server", "write"]
 
 _SERVERS: Final = "mcpServers"
 _MOST: Final = 4 << 20
@@ -61,6 +62,11 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def server_of(config: Mapping[str, Any], name: str) -> Any:
+    """The server of that name; None if there is none."""
+    return config.get(_SERVERS, {}).get(name)
+
+
 def with_server(config: Mapping[str, Any], name: str, server: Mapping[str, Any]) -> dict[str, Any]:
     """The same with a server under that name.
 
@@ -81,7 +87,11 @@ def without_server(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     servers = dict(config.get(_SERVERS, {}))
     if name not in servers:
-        raise MixError(f"expected a server {name!r}, found {', '.join(map(repr, servers)) or 'none'}")
+        ours = [other for other, server in servers.items() if is_ours(server)]
+        raise MixError(
+            f"no server {name!r} is installed; mixkit has installed {', '.join(map(repr, ours)) or 'none'}"
+            f"{meant(name, ours)}"
+        )
     if not is_ours(servers.pop(name)):
         raise MixError(f"{name!r} is no server that mixkit has installed: take it out by hand")
     return {**config, _SERVERS: servers}

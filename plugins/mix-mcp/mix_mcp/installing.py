@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from mixkit.cli.choices import server_option, server_to_ask, ws_dir_option, ws_o
 from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import find_workspace, open_store
+from mixkit.errors import MixError
 
 __all__ = ["install", "uninstall"]
 
@@ -104,7 +106,7 @@ def install(
     if constant:
         arguments.append("--constant")
     _change(
-        session, path, dry_run, lambda found: config.with_server(found, name, entry), f"installed as {name}"
+        session, name, path, dry_run, lambda found: config.with_server(found, name, entry), "installed as"
     )
 
 
@@ -116,7 +118,7 @@ def install(
 @pass_session
 def uninstall(session: Session, /, name: str, path: Path | None, dry_run: bool) -> None:
     """Take out of the configuration of Claude Desktop what `mixkit mcp install` has put there."""
-    _change(session, path, dry_run, lambda found: config.without_server(found, name), f"uninstalled {name}")
+    _change(session, name, path, dry_run, lambda found: config.without_server(found, name), "uninstalled")
 
 
 def _ws_dir(session: Session, ws_dir: Path | None) -> Path:
@@ -134,14 +136,22 @@ def _check_workspace(session: Session, ws_dir: Path, workspace: str) -> None:
             find_workspace(open_store(kernel, ws_dir), workspace)
 
 
-def _change(session: Session, path: Path | None, dry_run: bool, how: Any, done: str) -> None:
+def _change(session: Session, name: str, path: Path | None, dry_run: bool, how: Any, done: str) -> None:
     out, path = Output(session.as_json), path or config.default_path()
-    changed = how(config.read(path))
+    before = config.read(path)
+    try:
+        changed = how(before)
+    except MixError as exc:
+        raise MixError(f"{path}: {exc}") from None
     if dry_run:
         out.document(changed)
         return
     config.write(path, changed)
     if session.as_json:
         out.document({"config": str(path)})
-    else:
-        out.note(f"{done} in {path}; start the client anew")
+        return
+    out.note(f"{done} {name} in {path}; start the client anew")
+    old, new = config.server_of(before, name), config.server_of(changed, name)
+    if old is not None and new is not None and old["args"] != new["args"]:
+        words = shlex.join(map(str, old["args"][old["args"].index("mcp") :]))
+        out.note(f"it was `mixkit {words}`; a --name has both, and a --port of its own another directory")

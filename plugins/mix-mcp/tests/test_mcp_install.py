@@ -123,6 +123,11 @@ def test_a_server_and_its_token(run: Run, tmp_path: Path) -> None:
         ],
         "env": {"MIXKIT_SERVER_TOKEN": "secret-token"},
     }
+    # What was there of the same name is told, and another place is named with the file.
+    assert "it was" not in run("install", *server, "--name", "agents").stderr
+    told = run("install", *server[:3], "https://other.example", *server[4:], "--name", "agents").stderr
+    assert "it was `mixkit mcp --ws w --server https://agents.example`" in told and "secret-token" not in told
+    assert str(path) in run("uninstall", "--config", str(path), fails=True).stderr
     path.write_text("{ // mine\n}")
     assert "nothing was changed" in run("install", *server, fails=True).stderr
     assert path.read_text() == "{ // mine\n}"
@@ -156,8 +161,8 @@ def test_names_of_others_are_left_to_them() -> None:
         config.with_server(found, "taken", OURS)
     with pytest.raises(MixError, match="by hand"):
         config.without_server(found, "taken")
-    with pytest.raises(MixError, match="'taken', 'ours'"):
-        config.without_server(found, "none")
+    with pytest.raises(MixError, match="mixkit has installed 'ours'; did you mean 'ours'"):
+        config.without_server(found, "our")
     assert config.with_server({}, "a", OURS) == {"mcpServers": {"a": OURS}}
     assert config.without_server(found, "ours") == {"mcpServers": {"taken": OTHER}}
 

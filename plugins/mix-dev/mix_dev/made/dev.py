@@ -12,6 +12,7 @@ import click
 
 from mixkit.cli.choices import folder_argument, ws_option
 from mixkit.cli.output import Output
+from mixkit.cli.project import FILE as PROJECT
 from mixkit.cli.session import DEFAULT_PROFILE, Session, json_option, pass_session
 
 if TYPE_CHECKING:
@@ -95,7 +96,10 @@ def dev(
                 changed = watch.changed(_LOOK)
                 if changed:
                     out.note(f"changed: {', '.join(changed[:5])}{' …' if len(changed) > 5 else ''}")
-                    app.update()
+                    if PROJECT in changed:
+                        out.note(f"what {PROJECT} says counts when this is started again")
+                    if changed != [PROJECT]:
+                        app.update()
             raise click.ClickException(f"the server has ended, with status {served.status}; start this again")
         except KeyboardInterrupt:
             out.note("ended")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from mixkit.cli.project import FILE as PROJECT
 from mixkit.cli.runnable import MANIFEST
 from mixkit.package.build import FOLDERS
 from mixkit.package.package import RUNTIME
@@ -82,5 +83,5 @@ class Watch:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in ("node_modules", "__pycache__"):
                     yield from self._files(entry.path, whole or (top and entry.name in FOLDERS))
-            elif whole or entry.name.endswith(_KINDS) or (top and entry.name in (MANIFEST, RUNTIME)):
+            elif whole or entry.name.endswith(_KINDS) or (top and entry.name in (MANIFEST, RUNTIME, PROJECT)):
                 yield entry
