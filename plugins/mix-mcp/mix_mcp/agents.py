@@ -207,6 +207,10 @@ class AgentTools:
         workspace = self._server.store.workspace(self._workspace)
         return tuple(f"{app}={workspace.generation(app)}" for app in workspace.apps())
 
+    def moment(self) -> Any:
+        """The same of what somebody may call, which grants change too."""
+        return self.state(), self._server.store.workspace(self._workspace).mark()
+
     async def run(
         self,
         who: Caller,

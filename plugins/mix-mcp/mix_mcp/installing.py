@@ -15,6 +15,7 @@ from mixkit.cli.output import Output
 from mixkit.cli.session import Session, json_option, pass_session
 from mixkit.cli.workspaces import find_workspace, open_store
 from mixkit.errors import MixError
+from mixkit.package.names import check_name
 
 __all__ = ["install", "uninstall"]
 
@@ -89,6 +90,7 @@ def install(
             f"the client would go by whatever stands in {session.profile} by then, which only {session.project.path} "
             f"names: whoever writes it would have what you have. If you trust it, give mixkit -p {session.profile}"
         )
+    check_name("workspace", workspace)
     # The client starts it in a folder of its own choice: what counts here is said.
     words, _ = session.again()
     command, *arguments = [*words, "mcp", "--ws", workspace]

@@ -171,7 +171,7 @@ class Library:
     # -- changes ------------------------------------------------------------------------------
 
     async def moment(self, who: Caller) -> tuple[Any, ...]:
-        """Stands for all that somebody may read: another one as soon as a database was written, or a grant given."""
+        """Stands for all that somebody may read: another one as soon as a database was written, or may be read."""
         found: list[Any] = []
         for app in await self._records.apps(who):
             database = await self._server.databases.of(self._workspace, app)

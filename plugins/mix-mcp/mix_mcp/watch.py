@@ -1,7 +1,7 @@
 """What changes while a client listens: the lists of tools, prompts and resources that are its own, and resources.
 
-Once a second is looked whether an app was installed or a database written, in any process, which takes microseconds;
-only then are lists made and compared.
+Once a second is looked whether an app was installed, a grant given or a database written, in any process, which takes
+microseconds; only then are lists made and compared.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Watch:
 
     async def _look(self) -> list[str]:
         """What has another mark than before."""
-        moment = (self._tools.state(), await self._library.moment(self._who))
+        moment = (self._tools.moment(), await self._library.moment(self._who))
         if moment == self._moment:
             return []
         wanted, found = self._wanted, dict[str, bytes]()

@@ -83,6 +83,36 @@ def test_what_was_granted_and_taken_back_counts_from_the_next_call_on(
                     assert (found.status_code == 200 and "result" in found.json()) is granted
 
 
+def test_who_listens_hears_what_is_granted_and_taken_back(site: Site, ws_dir: Path) -> None:
+    version = "2026-07-28"
+    about = {
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"_meta": about, "notifications": {"toolsListChanged": True}}
+    headers = {
+        "MCP-Protocol-Version": version,
+        "Mcp-Method": "subscriptions/listen",
+        "Accept": "application/json, text/event-stream",
+    }
+    message = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params}
+    where = ("--ws", "conf", "--ws-dir", str(ws_dir))
+    with site.client() as operator:
+        rights = [{"role": "runner", "resource": "agent/test/image_content"}]
+        made = operator.post("/v1/ws/conf/tokens", json={"name": "listens", "rights": rights}).json()
+    machine = f"machine/{made['id']}"
+    with (
+        site.client(made["token"]) as narrow,
+        narrow.stream("POST", "/mcp/conf", json=message, headers=headers) as stream,
+    ):
+        told = (json.loads(line[6:])["method"] for line in stream.iter_lines() if line.startswith("data: "))
+        assert next(told) == "notifications/subscriptions/acknowledged"
+        mixkit("perms", "grant", machine, "runner", "agent/test/simple_text", *where)
+        assert next(told) == "notifications/tools/list_changed"
+        mixkit("perms", "revoke", *grants_of(machine, *where), *where)
+        assert next(told) == "notifications/tools/list_changed"
+
+
 def grants_of(subject: str, *where: str) -> list[str]:
     listed = subprocess.run(
         [sys.executable, "-m", "mixkit", "perms", "list", "--json", *where],

@@ -123,6 +123,10 @@ def test_a_server_and_its_token(run: Run, tmp_path: Path) -> None:
         ],
         "env": {"MIXKIT_SERVER_TOKEN": "secret-token"},
     }
+    for name in ("..", "", "a/b"):
+        assert (
+            "workspace names have" in run("install", "-w", name, "--ws-dir", str(tmp_path), fails=True).stderr
+        )
     # What was there of the same name is told, and another place is named with the file.
     assert "it was" not in run("install", *server, "--name", "agents").stderr
     told = run("install", *server[:3], "https://other.example", *server[4:], "--name", "agents").stderr
