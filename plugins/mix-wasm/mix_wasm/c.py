@@ -15,8 +15,9 @@ __all__ = ["CCompiler"]
 class CCompiler:
     """C to Wasm: all C files of the folder of the one that is named make one guest, with the headers that they include.
 
-    SAFETY: C includes what it names, wherever it is. So it is compiled of files on this machine, whose owner runs the
-    compiler, and never of texts that somebody has sent.
+    SAFETY: C includes what it names, wherever it is, and the guest may send that on. So it is compiled of files on this
+    machine by who runs the compiler, who is to have looked at them (docs/project.md), and never of texts that somebody
+    has sent.
     """
 
     name = "c"
