@@ -288,7 +288,7 @@ def test_only_data_is_on_stdout(words: tuple[str, ...], workspaces: Path) -> Non
         (("logs", "-f"), 130),
         (("db", "tail", "--app", "shop/notes"), 130),
         (("mcp", "--ws", "shop"), 130),
-        (("serve", "--port", "0", "--no-auth"), 130),
+        (("serve", "--port", "0", "--no-auth"), 0),
     ],
 )
 def test_ctrl_c_ends_what_runs(words: tuple[str, ...], status: int, workspaces: Path) -> None:
