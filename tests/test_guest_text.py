@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from mixkit.cli.failure import run_guarded
+from mixkit.cli.session import Session
 from mixkit.environment import Env
 from mixkit.errors import MAX_MESSAGE, GuestError, LimitExceeded, MixError, RunError
 from mixkit.limits import Budget, Limits
@@ -78,7 +79,7 @@ def test_texts_of_errors_are_short() -> None:
 def test_no_line_of_an_error_looks_like_one_of_the_command_s(capsys: pytest.CaptureFixture[str]) -> None:
     command = Mock()
     command.main.side_effect = RunError("first\nmixkit: error: forged\n  kept", agent="a", panic_code="ffi")
-    assert run_guarded(command, []) == 1
+    assert run_guarded(command, [], Session()) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["mixkit: error: first", "    mixkit: error: forged", "  kept"]
 

@@ -363,5 +363,8 @@ def test_a_group_that_is_not_there(tmp_path: Path, text: str, group: str) -> Non
             "import db\nimport db", "import db"
         )
     )
-    with Kernel(profile, environ={}) as kernel, pytest.raises(RunError, match=f"lacks the group {group}"):
+    with (
+        Kernel(profile, environ={}) as kernel,
+        pytest.raises(RunError, match=f"plugin '{group}', which brings it"),
+    ):
         kernel.run_sync(kernel.load(tmp_path / "main.mix"), "main", None)

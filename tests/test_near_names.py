@@ -89,6 +89,7 @@ WS_CASES: Final = {
     "auth show": ("auth", "show", "corporate", "--ws"),
     "auth test": ("auth", "test", "corporate", "--ws"),
     "mcp": ("mcp", "--ws"),
+    "mcp install": ("mcp", "install", "--dry-run", "--ws"),
     "openapi": ("openapi", "--ws"),
     "perms explain": ("perms", "explain", "all-users", "run", "--ws"),
     "perms grant": ("perms", "grant", "all-users", "runner", "--ws"),

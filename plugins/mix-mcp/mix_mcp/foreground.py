@@ -71,6 +71,7 @@ def serve_here(session: Session, folder: StateDir, wanted: Wanted, port: int, id
             )
         url = f"http://{_HOST}:{port}"
         pages = {name: url + path for _, (name, path) in call_each(kernel.manager, "mix_page")}
+        serve.end_by_signals()
         with folder.listen() as local:
             folder.say(
                 state,

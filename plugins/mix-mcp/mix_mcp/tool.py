@@ -122,7 +122,11 @@ def said_of(row: Mapping[str, Any]) -> Said | None:
         return None
     # Clients leave away a tool whose headers have such names.
     headers = [name.lower() for name in found.headers.values()]
-    return found if len(set(headers)) == len(headers) and all(map(_TOKEN.fullmatch, headers)) else None
+    return (
+        found
+        if len(set(headers)) == len(headers) and all(_TOKEN.fullmatch(each) for each in headers)
+        else None
+    )
 
 
 def tool_of(name: str, agent: Agent, said: Said | None = None) -> Tool:

@@ -52,6 +52,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def end_by_signals() -> None:
+    """End with status 0 from here on when a signal asks for it: before anybody is told that the server is there."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit)
+
+
 def serve(app: App, server: Server, *listeners: socket.socket) -> None:
     """Serve in this process until a signal ends it."""
     import uvicorn
@@ -61,8 +67,7 @@ def serve(app: App, server: Server, *listeners: socket.socket) -> None:
     tls = (settings.tls_certs, settings.tls_key) if settings.tls_certs and settings.tls_key else None
     config = uvicorn.Config(app, **uvicorn_options(settings.grace_period, tls))
     # uvicorn raises the signal again once it has stopped; by then there is nothing left to stop.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit)
+    end_by_signals()
     try:
         uvicorn.Server(config).run(sockets=[*listeners])
     except SystemExit as exc:

@@ -57,6 +57,7 @@ def start(session: Session) -> None:
         with serve.bind(settings.host, settings.port) as listener:
             scheme = "https" if settings.tls_certs else "http"
             _warn(kernel)
+            serve.end_by_signals()
             _announce(scheme, listener, None if settings.token else token, kernel)
             run = serve.serve_with_workers if settings.workers > 1 else serve.serve
             run(app, server, listener)

@@ -106,7 +106,7 @@ async def test_what_was_done_is_shown(busy: Server, ws_dir: Path) -> None:
         (("w/a/b/c",), "expected WS, WS/APP or WS/APP/AGENT", 2),
         (("w//b",), "expected WS, WS/APP or WS/APP/AGENT", 2),
         (("w", "--since", "yesterday"), "expected how long ago", 2),
-        (("w", "--server", "http://127.0.0.1:1"), "found both", 2),
+        (("w", "--server", "http://127.0.0.1:1"), "give one of them", 2),
     ],
 )
 async def test_what_is_wrong(
@@ -143,8 +143,8 @@ def test_what_is_done_is_followed(make_server: Make, ws_dir: Path) -> None:
             assert {each["agent"] for each in found} == {f"agent{number}"}
             assert {each.get("text") for each in found} == {None, f"hello of agent{number}"}
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-        assert process.stdout.read() == process.stderr.read() == ""
+        assert process.wait(20) == 130
+        assert process.stdout.read() == process.stderr.read().strip() == ""
 
 
 def test_it_ends_with_who_reads_it(make_server: Make, ws_dir: Path) -> None:
@@ -182,7 +182,7 @@ async def test_a_server_is_asked(make_server: Make, served: Connect, token: str)
                 found = json.loads(await process.stdout.readline())
             assert (found["kind"], found["agent"], found["workspace"]) == ("run", "chatter", "w")
             process.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), 20) == 130
         finally:
             if process.returncode is None:
                 process.kill()
