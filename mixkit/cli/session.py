@@ -127,6 +127,13 @@ class Session:
             raise
 
     @property
+    def profile_anywhere(self) -> str:
+        """The profile as it is named in whatever folder: a path is absolute."""
+        from mixkit.profile import is_path
+
+        return str(Path(self.profile).absolute()) if is_path(self.profile) else self.profile
+
+    @property
     def has_found_profile(self) -> bool:
         """Whether the profile is a file that only a `mixkit.toml` names which was found."""
         from mixkit.profile import is_path
@@ -145,7 +152,6 @@ class Session:
         import sys
 
         from mixkit.cli.project import VARIABLE
-        from mixkit.profile import is_path
         from mixkit.settings import variable
 
         if self.project.found and (self.project.sets or self.has_found_profile):
@@ -154,8 +160,7 @@ class Session:
         else:
             plugins = self.loaded_profile().plugins
         # NOTE: -P, or Python would import what lies in the current folder, which may be a stranger's.
-        profile = str(Path(self.profile).absolute()) if is_path(self.profile) else self.profile
-        words = [sys.executable, "-P", "-m", "mixkit", "-p", profile]
+        words = [sys.executable, "-P", "-m", "mixkit", "-p", self.profile_anywhere]
         given: dict[str, Any] = {}
         for over in self.project.overlays(optional=True):
             for key, value in over.values.items():

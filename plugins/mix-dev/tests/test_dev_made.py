@@ -256,8 +256,14 @@ def test_a_manifest_that_is_broken_can_be_mended(tmp_path: Path) -> None:
     try:
         dev.until("knid")
         manifest.write_text(text)
-        dev.until("page: http://127.0.0.1:")
+        seen = dev.until("page: http://127.0.0.1:")
         assert dev.ask({"name": "ada"}) == {"text": "Good day, Ada"}
+        # How it is asked is said again when it is asked otherwise, and not with each change.
+        (tmp_path / "greet" / "more.mix").write_text("module more()\nmodule end\n")
+        seen = dev.until("greet ", dev.until("changed: more.mix", seen))
+        manifest.write_text(text.replace('"agents": {"greet": {', '"agents": {"hello": {"entry": "greet", '))
+        again = dev.until("/agent/hello", seen)
+        assert not any("curl" in line for line in dev.lines[seen : again - 1])
     finally:
         dev.close()
 

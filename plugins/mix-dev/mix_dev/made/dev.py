@@ -78,7 +78,7 @@ def dev(
         watch = Watch(folder, workspaces)
         app = App(kernel, store, folder, ws, out, tests=not no_test)
         served = None if no_serve else Served(session, workspaces, port)
-        told = False
+        told: list[str] = []
         try:
             app.update()
             url = served.wait() if served is not None else _elsewhere(kernel)
@@ -86,13 +86,13 @@ def dev(
             if page:
                 open_page(page, opening)
             while served is None or not served.ended:
-                if app.agents and not told:
-                    token = None if served is None or os.environ.get(TOKEN) else served.token
-                    for line in ways(
-                        app.agents, ws, url, token, _bridge(session, kernel, ws, workspaces), page
-                    ):
+                token = None if served is None or os.environ.get(TOKEN) else served.token
+                lines = [*ways(app.agents, ws, url, token, _bridge(session, kernel, ws, workspaces), page)]
+                # Again when an agent is called otherwise, or takes something else.
+                if app.agents and lines != told:
+                    for line in lines:
                         out.line(line)
-                    told = True
+                    told = lines
                 changed = watch.changed(_LOOK)
                 if changed:
                     out.note(f"changed: {', '.join(changed[:5])}{' …' if len(changed) > 5 else ''}")
@@ -118,7 +118,8 @@ def _bridge(session: Session, kernel: Kernel, ws: str, ws_dir: Path) -> list[str
     """The command that serves the workspace to a client of MCP; empty if the profile has none."""
     if "mcp" not in kernel.profile.plugins:
         return []
-    profile = [] if session.profile == DEFAULT_PROFILE else ["-p", session.profile]
+    # A client starts it in a folder of its own choice.
+    profile = [] if session.profile == DEFAULT_PROFILE else ["-p", session.profile_anywhere]
     return ["mixkit", *profile, "mcp", "--ws", ws, "--ws-dir", str(ws_dir)]
 
 
