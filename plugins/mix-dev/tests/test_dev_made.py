@@ -268,6 +268,25 @@ def test_a_manifest_that_is_broken_can_be_mended(tmp_path: Path) -> None:
         dev.close()
 
 
+def test_who_asks_it_twice_to_end_leaves_no_server_behind(tmp_path: Path) -> None:
+    assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
+    dev = Dev(tmp_path / "greet", "--no-test")
+    try:
+        line = dev.lines[dev.until("page: http://127.0.0.1:") - 1]
+        port = int(line.rpartition("127.0.0.1:")[2].partition("/")[0])
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            dev.process.send_signal(number)
+            # They come one after the other, and not as one.
+            time.sleep(0.02)
+        # Whoever reads that it has ended may rely on it.
+        dev.until("ended")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+        assert dev.process.wait(60) == 0
+    finally:
+        dev.close()
+
+
 def test_a_server_that_dies_ends_it(tmp_path: Path) -> None:
     assert main(["new", "app", "greet", "-d", str(tmp_path)]) == 0
     dev = Dev(tmp_path / "greet", "--no-test")

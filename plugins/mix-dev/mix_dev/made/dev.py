@@ -102,11 +102,16 @@ def dev(
                         app.update()
             raise click.ClickException(f"the server has ended, with status {served.status}; start this again")
         except KeyboardInterrupt:
-            out.note("ended")
+            pass
         finally:
-            app.close()
+            # Who is impatient asks twice, and would leave the server behind.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             if served is not None:
                 served.close()
+            app.close()
+        # Nothing is left then.
+        out.note("ended")
 
 
 def _elsewhere(kernel: Kernel) -> str:
