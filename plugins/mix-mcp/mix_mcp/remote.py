@@ -45,6 +45,8 @@ __all__ = ["Remote", "serve_remote"]
 
 _SESSION: Final = "Mcp-Session-Id"
 _EVENTS: Final = "text/event-stream"
+_MOST_PAGES: Final = 1_000
+"""Parts of a list of tools that are read."""
 _AT_ONCE: Final = 100
 """Requests that are under way: others wait."""
 _OPENED: Final = 10.0
@@ -117,7 +119,7 @@ class Remote:
         self._opened.set()
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Link]] = []
-        self._working: dict[Id, http.client.HTTPConnection] = {}
+        self._working: dict[Id, http.client.HTTPConnection | None] = {}
         self._stopped: set[Id] = set()
         self._listening: set[Id] = set()
         self._pool = ThreadPoolExecutor(_AT_ONCE, "mixkit-mcp")
@@ -143,6 +145,9 @@ class Remote:
                 self._opened.clear()
             elif message.method == "subscriptions/listen" and message.id is not None:
                 self._listening.add(message.id)
+            if message.id is not None:
+                with self._lock:
+                    self._working[message.id] = None
         self._pool.submit(self._exchange, line, message)
 
     def close(self) -> None:
@@ -161,11 +166,11 @@ class Remote:
     def _stop(self, id: Any) -> None:
         """The client does not wait any more: the server hears of it by the end of the connection."""
         with self._lock:
-            connection = self._working.get(id) if isinstance(id, str | int) else None
-            if connection is None:
+            if not isinstance(id, str | int) or id not in self._working:
                 return
             self._stopped.add(id)
-            if connection.sock is not None:
+            connection = self._working[id]
+            if connection is not None and connection.sock is not None:
                 with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
@@ -204,7 +209,9 @@ class Remote:
                 self._told(answer, id)
                 return
             body = answer.read()
-            if isinstance(message, Answer) or not is_unmirrored(answer, body):
+            # One of a session has no such headers.
+            modern = isinstance(message, Message) and version_of(message.params) is not None
+            if isinstance(message, Answer) or not (modern and is_unmirrored(answer, body)):
                 self._answered(answer, body, message, id)
                 return
         # Nothing was done. The list of the tools says which arguments stand in headers too.
@@ -222,10 +229,13 @@ class Remote:
         """The answer to a message, to be read as a whole."""
         link = self._link()
         connection = link.connection
-        if id is not None:
-            with self._lock:
-                self._working[id] = connection
         try:
+            with self._lock:
+                if id in self._stopped:
+                    # Before it was its turn.
+                    raise _Ended
+                if id is not None:
+                    self._working[id] = connection
             headers = self._headers | link.headers | self._about(message)
             connection.request("POST", self._path, line, headers)
             answer = connection.getresponse()
@@ -243,7 +253,7 @@ class Remote:
         """Ask which arguments of which tools stand in headers too."""
         found: dict[str, dict[str, str]] = {}
         params: dict[str, Any] = {"_meta": call.params["_meta"]}
-        while True:
+        for _ in range(_MOST_PAGES):
             message = Message("tools/list", params, "tools")
             with self._posted(request("tools", message.method, params), message, None) as answer:
                 listed = msgspec.json.decode(answer.read(), type=Listed).result

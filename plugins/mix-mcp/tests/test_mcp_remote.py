@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -161,6 +162,56 @@ def test_what_does_no_harm_is_asked_once_more_when_the_server_has_gone(client: C
                     connection.sendall(answer)
             found = bridge.read()
             assert found["id"] == id and ("result" in found) == any(answers)
+
+
+def test_a_call_that_is_cancelled_before_its_turn_is_not_asked(client: Callable[..., Stdio]) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=200))
+        listener.settimeout(60)
+        bridge = client(None, "--server", f"http://127.0.0.1:{listener.getsockname()[1]}", "--token", TOKEN)
+        # As many as are under way at once.
+        under_way = [bridge.send("tools/call", {"name": "x"}) for _ in range(100)]
+        late = bridge.send("tools/call", {"name": "late"})
+        told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": late}}
+        bridge.write(json.dumps(told).encode())
+        last = bridge.send("tools/call", {"name": "last"})
+        connections = [stack.enter_context(listener.accept()[0]) for _ in under_way]
+        for connection in connections:
+            connection.settimeout(60)
+            asked = json.loads(connection.recv(1 << 16).partition(b"\r\n\r\n")[2])
+            connection.sendall(
+                document(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": {}}).encode())
+            )
+        assert {bridge.read()["id"] for _ in under_way} == set(under_way)
+        # The next one comes over a connection that is there, or over a new one; which one is the bridge's affair.
+        data = b""
+        while not data:
+            found = select.select([listener, *connections], [], [], 60)[0][0]
+            if found is listener:
+                connections.append(stack.enter_context(listener.accept()[0]))
+            elif not (data := found.recv(1 << 16)):
+                connections.remove(found)
+        asked = json.loads(data.partition(b"\r\n\r\n")[2])
+        assert (asked["id"], asked["params"]["name"]) == (last, "last")
+        found.sendall(document(json.dumps({"jsonrpc": "2.0", "id": last, "result": {}}).encode()))
+        assert bridge.read()["id"] == last
+        assert bridge.close() == 0
+
+
+def test_a_refusal_of_headers_that_a_session_does_not_have_is_its_answer(
+    client: Callable[..., Stdio],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bridge = client(None, "--server", f"http://127.0.0.1:{listener.getsockname()[1]}", "--token", TOKEN)
+        id = bridge.send("tools/call", {"name": "x"}, modern=False)
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            refusal = {"jsonrpc": "2.0", "id": id, "error": {"code": -32020, "message": "no such header"}}
+            connection.sendall(
+                document(json.dumps(refusal).encode()).replace(b"200 OK", b"400 Bad Request", 1)
+            )
+        assert bridge.read() == refusal
 
 
 def test_what_keeps_a_bridge_from_tls_is_said(
