@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# cbor-x 1.6.9 (Node.js): a whole number of 64 bits is read as a BigInt, be it ever so small for a number of JavaScript
-# (its option int64AsNumber says otherwise, for all of them). The time of tag 1 with such a number, which RFC 8949, 3.4.2
-# asks decoders to take, then fails: it is multiplied with a number. cbor2 writes any time from 2106-02-07T06:28:16Z on so.
+# cbor-x 1.6.9 (Node.js): a whole number of 64 bits is read as a BigInt, be it ever so small for a number of
+# JavaScript (its option int64AsNumber says otherwise, for all of them). The time of tag 1 with such a number, which
+# RFC 8949, 3.4.2 asks decoders to take, then fails: it is multiplied with a number. cbor2 writes any time from
+# 2106-02-07T06:28:16Z on so.
 # Seen: 4294967296n for 2^32; a TypeError for 2106-02-07T06:28:16Z, and the right Date a second before.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # cloudevents 2.2.0: in the binary mode of HTTP, attributes are texts of CloudEvents 1.0.2 (2.4: booleans are true or
-# false, bytes are Base64), and data of application/json is JSON (3.1.1 of its HTTP binding). Extensions that are booleans
-# or bytes are written as Python writes them, and so is data that is True or False: it is read again as a text.
+# false, bytes are Base64), and data of application/json is JSON (3.1.1 of its HTTP binding). Extensions that are
+# booleans or bytes are written as Python writes them, and so is data that is True or False: it is read again as a
+# text.
 # Seen: ce-flag: True, ce-raw: b'ab', the body False; the structured mode has true and false, and raises for bytes.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# python-dateutil 4.0.0: the text of a rule "would generate this RRULE if passed to rrulestr" (its own words for `str`),
-# but the zone of DTSTART and the Z of UTC are left away: what is read again has times without a zone, which mean other
-# moments elsewhere (RFC 5545, 3.3.5), and cannot be compared with what was written.
+# python-dateutil 4.0.0: the text of a rule "would generate this RRULE if passed to rrulestr" (its own words for
+# `str`), but the zone of DTSTART and the Z of UTC are left away: what is read again has times without a zone, which
+# mean other moments elsewhere (RFC 5545, 3.3.5), and cannot be compared with what was written.
 # Seen: DTSTART;TZID=Europe/Berlin:… and DTSTART:…Z are both written as DTSTART:20260105T090000.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# json-merge-patch 0.3.0: `create_patch` compares as Python does, for which True is 1 and False is 0. A value that changes
-# between number and boolean is no change to it, whatever it is in, though RFC 7396 is about JSON, where they differ.
-# jsonpatch 1.48 tells them apart.
+# json-merge-patch 0.3.0: `create_patch` compares as Python does, for which True is 1 and False is 0. A value that
+# changes between number and boolean is no change to it, whatever it is in, though RFC 7396 is about JSON, where they
+# differ. jsonpatch 1.48 tells them apart.
 # Seen: {"a": 1, "b": [0], "c": 1} to {"a": true, "b": [false], "c": 2} is the patch {"c": 2}.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# jsonpath-ng 1.16.0 (`jsonpath_ng.ext`): paths that RFC 9535 knows are taken without an error and find nothing, where
-# they are written with an escape (2.3.1.1), or a filter has its constant on the left or a comparison of two constants
-# (2.3.5.1). The same paths written otherwise find what they should.
+# jsonpath-ng 1.16.0 (`jsonpath_ng.ext`): paths that RFC 9535 knows are taken without an error and find nothing,
+# where they are written with an escape (2.3.1.1), or a filter has its constant on the left or a comparison of two
+# constants (2.3.5.1). The same paths written otherwise find what they should.
 # Seen: [] for $['\u0061'], $[?1==@] and $[?@>0 && true==true], which jsonpath-rfc9535 finds.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# rfc6902 5.4.0 (Node.js): the empty pointer is the whole document (RFC 6901, 5), which a patch may replace (RFC 6902, 4.1
-# and 4.3). `createPatch` makes such a patch where the types of both documents differ; its own `applyPatch` answers that
-# the value is missing, and leaves the document as it was. fast-json-patch 3.1.1 applies it.
+# rfc6902 5.4.0 (Node.js): the empty pointer is the whole document (RFC 6901, 5), which a patch may replace (RFC
+# 6902, 4.1 and 4.3). `createPatch` makes such a patch where the types of both documents differ; its own `applyPatch`
+# answers that the value is missing, and leaves the document as it was. fast-json-patch 3.1.1 applies it.
 # Seen: MissingError for add, replace, move and copy to the empty pointer, `createPatch({a: 1}, [1])` among them.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# rrule 2.8.1 (Node.js): where DTSTART names a zone, UNTIL must be in UTC (RFC 5545, 3.3.10), and EXDATE may be. Both are
-# taken for times of the zone: the last occurrence is lost or one too many comes (with zones west of Greenwich), and what
-# was excluded stays. DTSTART with VALUE=DATE, the form for whole days, is passed over, so that nothing is found.
-# python-dateutil 4.0.0 reads all of them.
+# rrule 2.8.1 (Node.js): where DTSTART names a zone, UNTIL must be in UTC (RFC 5545, 3.3.10), and EXDATE may be. Both
+# are taken for times of the zone: the last occurrence is lost or one too many comes (with zones west of Greenwich),
+# and what was excluded stays. DTSTART with VALUE=DATE, the form for whole days, is passed over, so that nothing is
+# found. python-dateutil 4.0.0 reads all of them.
 # Seen: 2 of 3 in Berlin, 3 for 2 in New York, 3 for 2 with EXDATE, 0 of 3 whole days.
 set -euo pipefail
 folder=$(mktemp -d)

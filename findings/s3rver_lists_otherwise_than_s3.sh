@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# s3rver 3.7.1 (boto3 1.44.8): S3 lists keys in the order of their UTF-8 bytes, where "." is before "/"; this server walks
-# through folders of a disk, and lists what is in "p/" before "p.x". A common prefix, which is to end with the delimiter,
-# ends after its first character where it has two. Conditions of puts and If-Match of a read are passed over.
+# s3rver 3.7.1 (boto3 1.44.8): S3 lists keys in the order of their UTF-8 bytes, where "." is before "/"; this server
+# walks through folders of a disk, and lists what is in "p/" before "p.x". A common prefix, which is to end with the
+# delimiter, ends after its first character where it has two. Conditions of puts and If-Match of a read are passed
+# over.
 # Seen: ["p/1", "p/q/2", "p.x"], the common prefix "p/q" for "q/", 200 for three conditions that are 412 to S3.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -12,7 +13,8 @@ python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check boto3==1.44.8
 cat >server.js <<'JAVASCRIPT'
 const S3rver = require("s3rver");
-const options = { port: 0, address: "127.0.0.1", directory: "objects", silent: true, configureBuckets: [{ name: "shelf" }] };
+const configureBuckets = [{ name: "shelf" }];
+const options = { port: 0, address: "127.0.0.1", directory: "objects", silent: true, configureBuckets };
 new S3rver(options).run().then((address) => console.log(address.port));
 JAVASCRIPT
 "$folder/venv/bin/python" - <<'PYTHON'
