@@ -66,7 +66,7 @@ class Tasks:
         """
         seconds = self._server.settings.postpone_timeout
         try:
-            control = await self._control(who)
+            control = await self.new_control(who)
             try:
                 task = await asyncio.to_thread(self._store.create, who.named, app, agent, control, seconds)
             except BaseException:
@@ -134,16 +134,12 @@ class Tasks:
         await asyncio.gather(*working, return_exceptions=True)
         self._holder.close()
 
-    async def renew(self, who: Caller, id: str) -> Task | None:
-        """The task, with a new control for who goes on working on it."""
-        control = await self._control(who)
-        return await self.change(id, lambda task: msgspec.structs.replace(task, control=control))
-
     async def woken(self, who: Caller, control: str, seconds: float) -> None:
         """Wait until somebody wants something of a task."""
         await self._server.kernel.signals.wait([control], self._owner(who), seconds)
 
-    async def _control(self, who: Caller) -> str:
+    async def new_control(self, who: Caller) -> str:
+        """A signal by which who works on a task hears that somebody wants something of it."""
         return await self._server.kernel.signals.create(
             self._owner(who), self._server.settings.postpone_timeout
         )
@@ -228,10 +224,19 @@ class _Worker:
         while True:
             with contextlib.suppress(TimeoutError):
                 await self._tasks.woken(self._who, self._control, seconds)
-            # What is written after this wakes again, and what was written before is read now.
-            task = await self._tasks.renew(self._who, self._id)
-            if task is None or task.is_over or task.control is None:
+            renewing = asyncio.ensure_future(self._renew())
+            try:
+                task = await asyncio.shield(renewing)
+            except asyncio.CancelledError:
+                # Who ends the task settles the signal that it has then.
+                await asyncio.wait((renewing,))
+                raise
+            if task is None or task.is_over:
                 doing.cancel()
                 return
-            self._control = task.control
             self._changed.set()
+
+    async def _renew(self) -> Task | None:
+        """The task, with a new signal: what is written from now on wakes again, what was written before is read."""
+        control = self._control = await self._tasks.new_control(self._who)
+        return await self._tasks.change(self._id, lambda task: msgspec.structs.replace(task, control=control))
