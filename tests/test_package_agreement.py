@@ -74,7 +74,7 @@ def test_what_the_code_bears_out_is_built(module: bytes, tmp_path: Path, agents:
         ({"e": {"inParams": {"n": "int", "mod": "string"}}}, None, r"no such key, .* at .*\.e\.inParams\.mod$"),
         ({"e": {"inParams": {"n": "int", "...": "data"}}}, None, r"takes more keys at .*\.e\.inParams$"),
         ({"e": {"outParams": "array(string)"}}, None, r"promises string, the code answers int at .*\.e\.outParams\[\]$"),
-        ({"f": {}, "ee": {}}, None, r"an entry of .* \(e, f\), found 'ee'; did you mean 'e'\? at \$\.apps\.demo\.agents\.ee$"),
+        ({"f": {}, "ee": {}}, None, r"an entry of .* \(e, f\), found 'ee'; did you mean 'e'\? at \$\.apps\.demo\.agents\.ee; say .entry.: .e. beside"),
         ({"x": {"entry": "ff"}}, None, r"found 'ff'; did you mean 'f'\? at \$\.apps\.demo\.agents\.x\.entry$"),
         ({"e": {}}, ["$htp_do", "$db_*"], r"'\$http_do', which the code .* asks for.* did you mean '\$htp_do'\? at \$\.grants\.ffis$"),
         ({"e": {}}, [], r"'\$db_\*', '\$http_do', which the code .* asks for.* at \$\.grants\.ffis$"),
