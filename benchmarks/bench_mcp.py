@@ -39,6 +39,8 @@ CONNECTIONS = 4
 TOOLS = 1_000
 STARTS = 5
 COMES_AND_GOES, CANCELLED = 10_000, 1_000
+TOGETHER = 20
+"""Calls that wait at once to be cancelled."""
 TOKEN = "a-token-of-the-benchmark"
 AGENT = """module echo(p: data)
   _meta_ { description: "Says it again", inParams: {text: "string"}, outParams: {text: "string"} }
@@ -304,19 +306,22 @@ def soak(folder: Path) -> None:
                 post(connection, data)
 
         def cancelled() -> None:
-            with connect(port) as connection:
-                connection.sendall(request(port, "/mcp/few", asleep, "demo_sleeper"))
-                # Its stream has begun.
-                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            with ExitStack() as stack:
+                connections = [stack.enter_context(connect(port)) for _ in range(TOGETHER)]
+                for connection in connections:
+                    connection.sendall(request(port, "/mcp/few", asleep, "demo_sleeper"))
+                # Their streams have begun, which takes a second where nothing is told.
+                for connection in connections:
+                    assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
-        for name, do, count in (
-            ("requests, each its own connection", comes_and_goes, COMES_AND_GOES),
-            ("calls that are cancelled", cancelled, CANCELLED),
+        for name, do, count, each in (
+            ("requests, each its own connection", comes_and_goes, COMES_AND_GOES, 1),
+            ("calls that are cancelled", cancelled, CANCELLED, TOGETHER),
         ):
-            for _ in range(count // 4):
+            for _ in range(count // each // 4):
                 do()
             before = resident(pid)
-            for _ in range(count):
+            for _ in range(count // each):
                 do()
             time.sleep(1)
             after = resident(pid)
